@@ -117,11 +117,11 @@ def assess(claim: Claim) -> Assessed:
     if claim.claimed is None:
         return Assessed(claim, (), Verdict.NOT_TESTABLE if claim.reason else Verdict.NOT_RUN)
     found = tuple(ESTIMATES[claim.estimate]())
-    verdict = decide_all(found, claim.claimed, claim.margin)
-    if claim.estimate not in ON_CIFAR10:
-        return Assessed(claim, found, verdict)
-    there = tuple(ON_CIFAR10[claim.estimate]())
-    return Assessed(claim, found, verdict, OnCifar10(there, decide_all(there, claim.claimed, claim.margin)))
+    on_cifar10 = None
+    if claim.estimate in ON_CIFAR10:
+        there = tuple(ON_CIFAR10[claim.estimate]())
+        on_cifar10 = OnCifar10(there, decide_all(there, claim.claimed, claim.margin))
+    return Assessed(claim, found, decide_all(found, claim.claimed, claim.margin), on_cifar10)
 
 
 def load(folder: Path = FOLDER) -> Ledger:

@@ -187,10 +187,14 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_position_laws.png": lambda: position_tables.laws_figure("shapes", "shapes, 16 px"),
     "study_position_laws_cifar10.png": lambda: position_tables.laws_figure("cifar10", "CIFAR-10"),
     "study_transfer.png": position_tables.moved_figure,
-    "study_embeddings.png": lambda: patch_embedding_tables.figure("embeddings_shapes", "Patch embeddings"),
-    "study_embeddings_cifar10.png": lambda: patch_embedding_tables.figure("embeddings_cifar10", "Patch embeddings"),
+    "study_embeddings.png": lambda: patch_embedding_tables.figure(
+        "embeddings_shapes", "Patch embeddings (shapes, 16 px)"
+    ),
+    "study_embeddings_cifar10.png": lambda: patch_embedding_tables.figure(
+        "embeddings_cifar10", "Patch embeddings (CIFAR-10)"
+    ),
     "study_adaptive.png": patch_embedding_tables.trees_figure,
     "study_embed_init.png": lambda: patch_embedding_tables.figure(
-        "embed_init_shapes", "Initial weights of the patch embedding"
+        "embed_init_shapes", "Initial weights of the patch embedding (shapes, 16 px)"
     ),
 }

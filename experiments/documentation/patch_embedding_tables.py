@@ -57,8 +57,7 @@ def _differences(runs: pd.DataFrame) -> pd.DataFrame:
 
 def figure(name: str, title: str) -> Figure:
     runs = numbers(name)
-    where = {"shapes": "shapes, 16 px", "cifar10": "CIFAR-10"}[name.rsplit("_", 1)[1]]
-    return embedding_figure(runs, by_embedding(runs), f"{title} ({where})")
+    return embedding_figure(runs, by_embedding(runs), title)
 
 
 def trees() -> list[str]:
