@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from analysis.claims.measured import NAMES
-from analysis.claims.moved import LARGER, each, shapes
+from analysis.claims.moved import LARGER, each, moved
 from analysis.claims.paired import compare, paired, widened
 from analysis.claims.verdict import Estimate
 from analysis.studies.transfer import DIRECT
@@ -66,10 +66,15 @@ def spread_over_own(found: pd.DataFrame) -> list[Estimate]:
     return estimates
 
 
-ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
-    "extrapolated_over_interpolated": lambda: extrapolated_over_interpolated(shapes()),
-    "most_over_least_encoding": lambda: most_over_least(shapes()),
-    "learned_over_sincos_elsewhere": lambda: over_another(shapes(), ["learned"], "sincos"),
-    "relative_over_learned_elsewhere": lambda: over_another(shapes(), ["relative", "relative_mlp"], "learned"),
-    "spread_over_own_side": lambda: spread_over_own(shapes()),
-}
+def _of(data: str) -> dict[str, Callable[[], list[Estimate]]]:
+    """data: the end of the file's name."""
+    return {
+        "extrapolated_over_interpolated": lambda: extrapolated_over_interpolated(moved(data)),
+        "most_over_least_encoding": lambda: most_over_least(moved(data)),
+        "learned_over_sincos_elsewhere": lambda: over_another(moved(data), ["learned"], "sincos"),
+        "relative_over_learned_elsewhere": lambda: over_another(moved(data), ["relative", "relative_mlp"], "learned"),
+        "spread_over_own_side": lambda: spread_over_own(moved(data)),
+    }
+
+
+ESTIMATES, ON_CIFAR10 = _of("shapes"), _of("cifar10")

@@ -1,5 +1,5 @@
-"""Estimates of claims on finetuning at another patch size (study E2k), from patch_transfer_shapes.csv in
-analysis/measured: a row per run, three seeds. The kernel is resized by its pseudo-inverse; paired over seeds, each
+"""Estimates of claims on finetuning at another patch size (study E2k), from patch_transfer_shapes.csv
+and patch_transfer_cifar10.csv in analysis/measured: a row per run, three seeds. The kernel is resized by its pseudo-inverse; paired over seeds, each
 backbone, encoding and patch size by itself."""
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ from analysis.studies.transfer import DIRECT
 
 BRIEF, LONGEST = 300, 1000  # steps
 AT_ONCE = 0
-FIRST = 4  # the patch size of the first training [px]
 
 
 def falls(found: pd.DataFrame) -> list[Estimate]:
@@ -48,10 +47,11 @@ def steps_over_learned(found: pd.DataFrame, encodings: Sequence[str]) -> list[Es
 
 def _models(found: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Name and runs of each backbone, encoding and patch size."""
-    groups = found.groupby(["backbone", "encoding", "patch"], sort=False)
-    return [
-        (f"{NAMES[str(backbone)]}, {kind}, {FIRST} to {patch} px", runs) for (backbone, kind, patch), runs in groups
-    ]
+    models = []
+    for (backbone, kind, side, patch), runs in found.groupby(["backbone", "encoding", "side", "patch"], sort=False):
+        first = round(float(str(side)) * int(str(patch)))  # the patch size of the first training [px]
+        models.append((f"{NAMES[str(backbone)]}, {kind}, {first} to {patch} px", runs))
+    return models
 
 
 def _losses(runs: pd.DataFrame, steps: int, rule: str = "") -> pd.Series:
@@ -66,14 +66,16 @@ def _steps(runs: pd.DataFrame) -> pd.Series:
     return gaps(runs[runs["kernel"] == PSEUDO_INVERSE]).set_index("seed")["steps"]
 
 
-def _shapes() -> pd.DataFrame:
-    return measured("patch_transfer_shapes")
+def _of(data: str) -> dict[str, Callable[[], list[Estimate]]]:
+    """data: the end of the file's name."""
+    runs = f"patch_transfer_{data}"
+    return {
+        "learned_falls_in_finetuning": lambda: falls(measured(runs)),
+        "steps_to_90_percent": lambda: steps_to_share(measured(runs)),
+        "finetuned_over_direct": lambda: longest_over_direct(measured(runs)),
+        "rope_steps_over_learned": lambda: steps_over_learned(measured(runs), ["rope", "rope_scan"]),
+        "relative_steps_over_learned": lambda: steps_over_learned(measured(runs), ["relative"]),
+    }
 
 
-ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
-    "learned_falls_in_finetuning": lambda: falls(_shapes()),
-    "steps_to_90_percent": lambda: steps_to_share(_shapes()),
-    "finetuned_over_direct": lambda: longest_over_direct(_shapes()),
-    "rope_steps_over_learned": lambda: steps_over_learned(_shapes(), ["rope", "rope_scan"]),
-    "relative_steps_over_learned": lambda: steps_over_learned(_shapes(), ["relative"]),
-}
+ESTIMATES, ON_CIFAR10 = _of("shapes"), _of("cifar10")

@@ -1,5 +1,5 @@
 """Models at other grids than their own, as the claims of the study E2 take them: losses by rule, side and steps from
-transfer_shapes.csv in analysis/measured, a row per run, three seeds."""
+transfer_shapes.csv and transfer_cifar10.csv in analysis/measured, a row per run, three seeds."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -54,6 +54,6 @@ def each(found: pd.DataFrame) -> Iterator[Moved]:
         yield Moved(str(backbone), str(encoding), runs)
 
 
-def shapes() -> pd.DataFrame:
-    """The measured ones."""
-    return measured("transfer_shapes")
+def moved(data: str) -> pd.DataFrame:
+    """The measured ones. data: the end of the file's name."""
+    return measured(f"transfer_{data}")

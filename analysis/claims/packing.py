@@ -9,15 +9,16 @@ from analysis.claims.measured import NAMES, measured, of_difference
 from analysis.claims.verdict import Estimate
 
 FULL, SMALLER = (32,), (16, 24)  # sizes of the test images of cifar10.navit [px]
-UNTRAINED = (6, 14, 16)  # sizes of shapes.positions that training has not had [px]
+UNTRAINED = {"shapes": (6, 14, 16), "cifar10": (12, 28, 32)}  # sizes of the study positions not trained at [px]
 FALLING, CONSTANT = "schedule 0.8..0.2", "constant 0.5"  # ways of dropping
 
 
-def factorized_over_learned() -> list[Estimate]:
-    """Loss of factorised positions, of either coordinates, less that of a learned table at untrained sizes."""
-    runs = measured("positions_shapes")
+def factorized_over_learned(data: str) -> list[Estimate]:
+    """Loss of factorised positions, of either coordinates, less that of a learned table at untrained sizes.
+    data: of UNTRAINED."""
+    runs = measured(f"positions_{data}")
     found = []
-    for (backbone, size), its in runs[runs["size"].isin(UNTRAINED)].groupby(["backbone", "size"], sort=False):
+    for (backbone, size), its in runs[runs["size"].isin(UNTRAINED[data])].groupby(["backbone", "size"], sort=False):
         table = _loss(its[its["positions"] == "learned"])
         for name, ours in its[its["positions"].str.startswith("factorized")].groupby("positions", sort=False):
             found.append(of_difference(f"{NAMES[str(backbone)]}, {name}, {size} px", table, _loss(ours)))
@@ -54,8 +55,11 @@ def _loss(runs: pd.DataFrame) -> pd.Series:
 
 
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
-    "factorized_positions": factorized_over_learned,
+    "factorized_positions": lambda: factorized_over_learned("shapes"),
     "falling_drop": falling_over_constant,
     "mixed_over_full_smaller": lambda: mixed_over_full(SMALLER),
     "mixed_over_full_full": lambda: mixed_over_full(FULL),
+}
+ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
+    "factorized_positions": lambda: factorized_over_learned("cifar10"),
 }

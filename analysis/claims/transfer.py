@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis.claims.moved import OTHERS, each, shapes
+from analysis.claims.moved import OTHERS, each, moved
 from analysis.claims.paired import mean_of, paired
 from analysis.claims.verdict import Estimate
 from analysis.studies.transfer import DIRECT
@@ -71,12 +71,17 @@ def finetuned_over_best(found: pd.DataFrame) -> list[Estimate]:
     return estimates
 
 
-ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
-    "interpolated_over_direct": lambda: interpolated_over_direct(shapes()),
-    "transferred_over_direct": lambda: first_rule_over_direct(shapes()),
-    "bicubic_at_twice": lambda: bicubic_over_direct(shapes(), 2),
-    "bicubic_at_thrice": lambda: bicubic_over_direct(shapes(), 3),
-    "rises_away_from_own_side": lambda: rises_away(shapes()),
-    "quality_less_formula": lambda: quality_less_formula(shapes()),
-    "finetuned_over_best_at_once": lambda: finetuned_over_best(shapes()),
-}
+def _of(data: str) -> dict[str, Callable[[], list[Estimate]]]:
+    """data: the end of the file's name."""
+    return {
+        "interpolated_over_direct": lambda: interpolated_over_direct(moved(data)),
+        "transferred_over_direct": lambda: first_rule_over_direct(moved(data)),
+        "bicubic_at_twice": lambda: bicubic_over_direct(moved(data), 2),
+        "bicubic_at_thrice": lambda: bicubic_over_direct(moved(data), 3),
+        "rises_away_from_own_side": lambda: rises_away(moved(data)),
+        "quality_less_formula": lambda: quality_less_formula(moved(data)),
+        "finetuned_over_best_at_once": lambda: finetuned_over_best(moved(data)),
+    }
+
+
+ESTIMATES, ON_CIFAR10 = _of("shapes"), _of("cifar10")

@@ -8,11 +8,12 @@ from analysis.plots.scales import image_axis, loss_axis
 from analysis.plots.style import grid, handle, heading, key, panel_title, x_label
 
 SIZE = "size of test images [px], log scale"
+FEW = 6  # ways whose seeds can be distinguished
 
 
 def mixed_sizes_figure(found: pd.DataFrame, title: str, way: str = "trained at") -> Figure:
     """A panel per backbone, log-log: a line through the means over seeds for every way of training, and a mark for
-    every seed; dotted where a run sees more images, with the FLOPs of the full size. way: name of what differs.
+    every seed, or for every mean where there are more ways than FEW; dotted where a run sees more images, with the FLOPs of the full size. way: name of what differs.
 
     found: of analysis/studies/mixed_sizes.py, losses."""
     backbones, looks = list(found["backbone"].unique()), styles(found["trained"].unique())
@@ -24,7 +25,8 @@ def mixed_sizes_figure(found: pd.DataFrame, title: str, way: str = "trained at")
             colour, marker = looks[trained]
             means = runs.groupby("size")["test_loss"].mean()
             axes.plot(means.index, means, color=colour, linewidth=1.3, ls="-" if images == fewest else ":")
-            axes.plot(runs["size"], runs["test_loss"], marker, color=colour, ms=5, mec="white", mew=0.5)
+            marked = means if len(looks) > FEW else runs.set_index("size")["test_loss"]
+            axes.plot(marked.index, marked, marker, color=colour, ms=5, mec="white", mew=0.5)
         image_axis(axes, its["size"])
         x_label(axes, SIZE)
         loss_axis(axes, its["test_loss"])

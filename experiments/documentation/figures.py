@@ -169,6 +169,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_figure4.png": shape_ablations.images_figure,
     "study_navit.png": lambda: mixed_sizes.figure("shapes", "shapes, 16 px"),
     "study_navit_cifar10.png": lambda: mixed_sizes.figure("cifar10", "CIFAR-10"),
+    "study_positions.png": lambda: mixed_sizes.positions_figure("shapes", "shapes"),
     "study_stability.png": stability.figure,
     "study_rate_range.png": stability.rates_figure,
     "study_rates.png": shape_ablations.rates_figure,
@@ -183,17 +184,17 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "adaptive_leaves.png": adaptive_leaves,
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
     "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10"),
-    "study_patch_transfer.png": position_tables.finetuned_figure,
+    "study_patch_transfer.png": lambda: position_tables.finetuned_figure("shapes", "shapes, 16 px"),
     "study_position_laws.png": lambda: position_tables.laws_figure("shapes", "shapes, 16 px"),
     "study_position_laws_cifar10.png": lambda: position_tables.laws_figure("cifar10", "CIFAR-10"),
-    "study_transfer.png": position_tables.moved_figure,
+    "study_transfer.png": lambda: position_tables.moved_figure("shapes", "shapes"),
     "study_embeddings.png": lambda: patch_embedding_tables.figure(
         "embeddings_shapes", "Patch embeddings (shapes, 16 px)"
     ),
     "study_embeddings_cifar10.png": lambda: patch_embedding_tables.figure(
         "embeddings_cifar10", "Patch embeddings (CIFAR-10)"
     ),
-    "study_adaptive.png": patch_embedding_tables.trees_figure,
+    "study_adaptive.png": lambda: patch_embedding_tables.trees_figure("shapes", "shapes"),
     "study_embed_init.png": lambda: patch_embedding_tables.figure(
         "embed_init_shapes", "Initial weights of the patch embedding (shapes, 16 px)"
     ),

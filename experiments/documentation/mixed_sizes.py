@@ -1,5 +1,7 @@
 """Tables and figures of images of several sizes, three seeds: mixed and fixed sizes (analysis/measured/navit_*.csv),
-position encodings at other sizes (positions_shapes.csv), and dropped tokens (token_drop_shapes.csv)."""
+position encodings at other sizes (positions_*.csv), and dropped tokens (token_drop_shapes.csv)."""
+
+import pandas as pd
 
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.studies import Figure
@@ -18,15 +20,25 @@ def losses_compared(data: str) -> list[str]:
     return grouped(found, ["backbone"], mixed_sizes.compared, left=(0, 1))
 
 
-def positions() -> list[str]:
-    """The same, a row per position encoding."""
-    found = numbers("positions_shapes").rename(columns={"positions": "trained"})
+def positions(data: str) -> list[str]:
+    """Losses of the study positions, a row per encoding."""
     return grouped(
-        found,
+        _encodings(data),
         ["backbone"],
         lambda its: mixed_sizes.printed(its, "positions").drop(columns=["images", "FLOPs"]),
         left=(0, 1),
     )
+
+
+def positions_figure(data: str, where: str) -> Figure:
+    """Without fractions of the longer side, which are those of each side on square images."""
+    found = _encodings(data)
+    found = found[~found["trained"].str.endswith("fractional_ar")]
+    return mixed_sizes_figure(found, f"Position encodings by size of test images ({where})", "positions")
+
+
+def _encodings(data: str) -> pd.DataFrame:
+    return numbers(f"positions_{data}").rename(columns={"positions": "trained"})
 
 
 def dropped() -> list[str]:

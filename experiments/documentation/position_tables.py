@@ -17,8 +17,6 @@ from analysis.studies.exponents import slopes
 from analysis.studies.position_laws import ENCODING, PLAIN
 from experiments.documentation.data import grouped, numbers, signed, table
 
-MOVED, TUNED = "transfer_shapes", "patch_transfer_shapes"
-
 
 def losses(data: str) -> list[str]:
     """position_laws: test loss at every patch size, a row per encoding. data: shapes or cifar10."""
@@ -69,9 +67,9 @@ def laws_figure(data: str, where: str) -> Figure:
     return exponent_figure(runs, slopes(runs, ENCODING, PLAIN), ENCODING, f"Laws by position encoding ({where})")
 
 
-def moved() -> list[str]:
+def moved(data: str) -> list[str]:
     """transfer: mean losses at once and after finetuning at each side, a row per encoding and rule."""
-    return grouped(_moved(), ["backbone"], _losses_by_side, left=(0, 1, 2))
+    return grouped(_moved(data), ["backbone"], _losses_by_side, left=(0, 1, 2))
 
 
 def _losses_by_side(found: pd.DataFrame) -> pd.DataFrame:
@@ -83,9 +81,9 @@ def _losses_by_side(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("-")
 
 
-def moved_compared(steps: int) -> list[str]:
+def moved_compared(data: str, steps: int) -> list[str]:
     """transfer: loss after so many steps less that of the model trained there, a row per encoding and rule."""
-    compared = transfer.comparisons(_moved())
+    compared = transfer.comparisons(_moved(data))
     its = compared[(compared["against"] == transfer.DIRECT) & (compared["steps"] == steps) & (compared["side"] != 1)]
     return grouped(its, ["backbone"], _changes_by_side, left=(0, 1, 2))
 
@@ -101,17 +99,17 @@ def _changes_by_side(compared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("-")
 
 
-def moved_figure() -> Figure:
-    return transfer_figure(_moved(), transfer.DIRECT, "Models at other grids than trained at (shapes)")
+def moved_figure(data: str, where: str) -> Figure:
+    return transfer_figure(_moved(data), transfer.DIRECT, f"Models at other grids than trained at ({where})")
 
 
-def _moved() -> pd.DataFrame:
-    return numbers(MOVED).fillna({"kernel": ""})
+def _moved(data: str) -> pd.DataFrame:
+    return numbers(f"transfer_{data}").fillna({"kernel": ""})
 
 
-def finetuned() -> list[str]:
+def finetuned(data: str) -> list[str]:
     """patch_transfer: mean losses after each number of steps, a row per encoding and way of resizing the kernel."""
-    found = _tuned()
+    found = _tuned(data)
     by_gap = finetuning.gaps(found)
 
     def shown(its: pd.DataFrame) -> pd.DataFrame:
@@ -121,11 +119,11 @@ def finetuned() -> list[str]:
     return grouped(found, ["backbone", "patch"], shown, left=(0, 2))
 
 
-def finetuned_compared() -> list[str]:
+def finetuned_compared(data: str) -> list[str]:
     """patch_transfer: for every encoding and patch size the steps to 90 % of the fall over those with learned
     positions; the loss after 1,000 steps less that of the model trained there; and the loss at once with a kernel
     resized like an image less that by its pseudo-inverse; 95 % intervals."""
-    found = _tuned()
+    found = _tuned(data)
     compared = finetuning.comparisons(found, finetuning.gaps(found))
     keys = ["backbone", "encoding", "patch"]
     ratios = compared[compared["what"] == "encoding"].set_index(keys)
@@ -140,9 +138,9 @@ def finetuned_compared() -> list[str]:
     return table(["backbone", "positions", "patch [px]", *head], rows, left=(0, 1))
 
 
-def finetuned_figure() -> Figure:
-    return finetuning_figure(_tuned(), transfer.DIRECT, "Finetuning at another patch size (shapes, 16 px)")
+def finetuned_figure(data: str, where: str) -> Figure:
+    return finetuning_figure(_tuned(data), transfer.DIRECT, f"Finetuning at another patch size ({where})")
 
 
-def _tuned() -> pd.DataFrame:
-    return numbers(TUNED).fillna({"kernel": ""})
+def _tuned(data: str) -> pd.DataFrame:
+    return numbers(f"patch_transfer_{data}").fillna({"kernel": ""})
