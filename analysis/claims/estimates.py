@@ -21,6 +21,7 @@ from analysis.claims import (
     position_laws,
     schedules,
     stability,
+    starts_and_teachers,
     transfer,
 )
 from analysis.claims.verdict import Estimate
@@ -31,6 +32,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **formulas.ESTIMATES,
     **measured.ESTIMATES,
     **flexible.ESTIMATES,
+    **starts_and_teachers.ESTIMATES,
     **stability.ESTIMATES,
     **packing.ESTIMATES,
     **schedules.ESTIMATES,
