@@ -1,6 +1,6 @@
 """Estimates of claims on finetuning at another patch size (study E2k), from patch_transfer_shapes.csv
-and patch_transfer_cifar10.csv in analysis/measured: a row per run, three seeds. The kernel is resized by its pseudo-inverse; paired over seeds, each
-backbone, encoding and patch size by itself."""
+and patch_transfer_cifar10.csv in analysis/measured: a row per run, three seeds. The kernel is resized by its
+pseudo-inverse; paired over seeds, each backbone, encoding and patch size by itself."""
 
 from collections.abc import Callable, Sequence
 

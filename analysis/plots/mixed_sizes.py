@@ -13,7 +13,8 @@ FEW = 6  # ways whose seeds can be distinguished
 
 def mixed_sizes_figure(found: pd.DataFrame, title: str, way: str = "trained at") -> Figure:
     """A panel per backbone, log-log: a line through the means over seeds for every way of training, and a mark for
-    every seed, or for every mean where there are more ways than FEW; dotted where a run sees more images, with the FLOPs of the full size. way: name of what differs.
+    every seed, or for every mean where there are more ways than FEW; dotted where a run sees more images, with
+    the FLOPs of the full size. way: name of what differs.
 
     found: of analysis/studies/mixed_sizes.py, losses."""
     backbones, looks = list(found["backbone"].unique()), styles(found["trained"].unique())
