@@ -1,6 +1,8 @@
-"""The overhead of the framework: a step of it and a step of a bare PyTorch loop, in turn, in one process."""
+"""The overhead of the framework: a step of it and a step of a bare PyTorch loop, in turn, in one process. The last row
+has Lightning's own share: an empty step through its loop, without any of our callbacks."""
 
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -9,8 +11,13 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from rich.table import Table
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.utils.data import DataLoader
 
 from experiments.cli.resolve import resolve
 from scaling.config.experiment import ExperimentConfig
@@ -28,8 +35,8 @@ BLOCK = 16  # steps of which one ratio is made
 class InTurn(L.Callback):
     """After every step of the framework a step of a bare loop, both timed: a machine that slows down slows both."""
 
-    def __init__(self, config: ExperimentConfig, data: ImageDataModule) -> None:
-        self._bare = bare_steps(config, data)
+    def __init__(self, bare: Iterator[None]) -> None:
+        self._bare = bare
         self.harness: list[float] = []  # seconds a step, from the end of one to the end of the next
         self.bare: list[float] = []
 
@@ -52,8 +59,7 @@ def bare_steps(config: ExperimentConfig, data: ImageDataModule) -> Iterator[None
     optimiser, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
     parameters = list(module.parameters())
     module.train()
-    data.trainer = None
-    for batch in data.train_dataloader():
+    for batch in _loader(data):
         loss = cross_entropy(module(batch.pixels), batch.targets.label_B)
         optimiser.zero_grad()
         loss.backward()
@@ -80,6 +86,8 @@ def overhead() -> Table:
             )  # fmt: skip
             total += bare.mean(), harness.mean()
     table.add_row("a step of each", "", *(f"{1000 * t:.2f}" for t in total), f"{total[1] / total[0]:.3f}", "")
+    empty = [f"{1000 * statistics.median(seconds[BLOCK:]):.2f}" for seconds in _empty_in_turn()]
+    table.add_row("an empty step, Lightning alone", "", *empty, "", "")
     return table
 
 
@@ -88,10 +96,60 @@ def _in_turn(config: ExperimentConfig) -> tuple[list[float], list[float]]:
     data = ImageDataModule(config)
     data.setup()
     with tempfile.TemporaryDirectory() as folder:
-        turns = InTurn(config, data)
+        turns = InTurn(bare_steps(config, data))
         callbacks = run_callbacks(config, Path(folder), data, 10.0, 0, None, lambda event: None, Memory(cuda=False))
         trainer = make_trainer(
             config, RuntimeConfig(accelerator="cpu"), [*callbacks.for_lightning, turns], data, Path(folder)
         )
         trainer.fit(ClassificationTask(config, data.total_steps), datamodule=data)
     return turns.bare, turns.harness
+
+
+class EmptyModule(L.LightningModule):
+    """One weight, and a step that has next to no arithmetic."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch: object, batch_idx: int) -> Tensor:
+        return self.weight.sum()
+
+    def optimiser(self) -> tuple[Optimizer, LRScheduler]:
+        optimiser = torch.optim.SGD([self.weight], lr=0.1)
+        return optimiser, LambdaLR(optimiser, lambda step: 1.0)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimiser, schedule = self.optimiser()
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _empty_in_turn() -> tuple[list[float], list[float]]:
+    """Seconds of empty steps by a bare loop and by Lightning's, with the Trainer of a run, on the same batches."""
+    config = resolve("shapes.deit_nano", 16, {"epochs": 1, "num_train": 16 * STEPS[16], "num_val": 64})[0]
+    data = ImageDataModule(config)
+    data.setup()
+    with tempfile.TemporaryDirectory() as folder:
+        turns = InTurn(_bare_empty_steps(data))
+        make_trainer(config, RuntimeConfig(accelerator="cpu"), [turns], data, Path(folder)).fit(
+            EmptyModule(), train_dataloaders=_loader(data)
+        )
+    return turns.bare, turns.harness
+
+
+def _bare_empty_steps(data: ImageDataModule) -> Iterator[None]:
+    module = EmptyModule()
+    optimiser, schedule = module.optimiser()
+    for batch in _loader(data):
+        loss = module.training_step(batch, 0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        yield
+
+
+def _loader(data: ImageDataModule) -> DataLoader[object]:
+    """Batches of the epoch, outside a Trainer."""
+    data.trainer = None
+    return data.train_dataloader()
