@@ -29,8 +29,8 @@ class Clock:
 
     def _seconds(self, run: ExperimentConfig) -> float:
         """By least squares; by the plan where FLOPs of the finished runs are too similar for that [s]."""
-        x, y = np.array(self.done.get(run.model.backbone, [(0.0, 0.0)])).T
-        if x.max() < 1.5 * x.min() or not x.all():
+        x, y = np.array(self.done.get(run.model.backbone, [(0.0, 0.0)])).T  # 0 FLOPs: a run of no epochs
+        if not x.max() or x.max() < 1.5 * x.min():
             start_up = float(np.median(self.start_ups)) if self.start_ups else math.nan
             return start_up + self.planned.get(run.run_id, math.nan)
         slope = max(0.0, float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.launch.eta import Clock
+from experiments.launch.eta import Clock, weight
 from experiments.sweep import arguments, print_plan
 from scaling.config.edit import edit, make_config
 from scaling.config.runtime import RuntimeConfig
@@ -29,6 +29,16 @@ def test_a_start_up_is_that_of_any_backbone_and_the_plan_one_of_each():
     assert clock.eta([other]) == pytest.approx(15.0)
     clock.add(RUNS[0], 1.0)  # quicker than planned: no start-up, and the middle of both
     assert clock.eta([other]) == pytest.approx(10.0)
+
+
+def test_a_run_of_no_epochs_takes_the_start_up_alone():
+    """Studies of transfer have one per rule: with the first of them the time of all others became unknown."""
+    evaluated = [edit(RUNS[0], epochs=0, seed=seed) for seed in (0, 1)]
+    clock = Clock({**PLANNED, **{run.run_id: 0.0 for run in evaluated}})
+    clock.add(evaluated[0], 4.0)
+    assert clock.eta([RUNS[0], evaluated[1]]) == pytest.approx(2.0 + 4.0 + 4.0)
+    clock.add(RUNS[1], 4.0 + 3e-9 * weight(RUNS[1]))
+    assert clock.eta([RUNS[2], evaluated[1]]) == pytest.approx(4.0 + 3e-9 * weight(RUNS[2]) + 4.0)
 
 
 def test_what_nobody_planned_stays_unknown():
