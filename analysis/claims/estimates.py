@@ -49,6 +49,8 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
 }
 
 ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
+    **transfer.ON_CIFAR10,
     **position_laws.ON_CIFAR10,
+    **encodings_elsewhere.ON_CIFAR10,
     **patch_embeddings.ON_CIFAR10,
 }

@@ -188,6 +188,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_position_laws.png": lambda: position_tables.laws_figure("shapes", "shapes, 16 px"),
     "study_position_laws_cifar10.png": lambda: position_tables.laws_figure("cifar10", "CIFAR-10"),
     "study_transfer.png": lambda: position_tables.moved_figure("shapes", "shapes"),
+    "study_transfer_cifar10.png": lambda: position_tables.moved_figure("cifar10", "CIFAR-10"),
     "study_embeddings.png": lambda: patch_embedding_tables.figure(
         "embeddings_shapes", "Patch embeddings (shapes, 16 px)"
     ),
