@@ -170,6 +170,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_navit.png": lambda: mixed_sizes.figure("shapes", "shapes, 16 px"),
     "study_navit_cifar10.png": lambda: mixed_sizes.figure("cifar10", "CIFAR-10"),
     "study_positions.png": lambda: mixed_sizes.positions_figure("shapes", "shapes"),
+    "study_positions_cifar10.png": lambda: mixed_sizes.positions_figure("cifar10", "CIFAR-10"),
     "study_stability.png": stability.figure,
     "study_rate_range.png": stability.rates_figure,
     "study_rates.png": shape_ablations.rates_figure,
