@@ -50,6 +50,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
 
 ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
     **packing.ON_CIFAR10,
+    **finetuned_patches.ON_CIFAR10,
     **transfer.ON_CIFAR10,
     **position_laws.ON_CIFAR10,
     **encodings_elsewhere.ON_CIFAR10,

@@ -186,6 +186,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "patch_order_shapes.png": lambda: patch_order_of("shapes", "shapes, 16 px"),
     "patch_order_cifar10.png": lambda: patch_order_of("cifar10", "CIFAR-10"),
     "study_patch_transfer.png": lambda: position_tables.finetuned_figure("shapes", "shapes, 16 px"),
+    "study_patch_transfer_cifar10.png": lambda: position_tables.finetuned_figure("cifar10", "CIFAR-10"),
     "study_position_laws.png": lambda: position_tables.laws_figure("shapes", "shapes, 16 px"),
     "study_position_laws_cifar10.png": lambda: position_tables.laws_figure("cifar10", "CIFAR-10"),
     "study_transfer.png": lambda: position_tables.moved_figure("shapes", "shapes"),

@@ -253,6 +253,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "embedding-costs": embedding_tables.embedding_costs,
     "patch-transfer": lambda: position_tables.finetuned("shapes"),
     "patch-transfer-compared": lambda: position_tables.finetuned_compared("shapes"),
+    "patch-transfer-cifar10": lambda: position_tables.finetuned("cifar10"),
+    "patch-transfer-compared-cifar10": lambda: position_tables.finetuned_compared("cifar10"),
     "position-laws-losses": lambda: position_tables.losses("shapes"),
     "position-laws-exponents": lambda: position_tables.exponents("shapes"),
     "position-laws-losses-cifar10": lambda: position_tables.losses("cifar10"),
