@@ -1,5 +1,5 @@
-"""Estimates of claims on finetuning at another patch size (study E2k), from patch_transfer_shapes.csv
-and patch_transfer_cifar10.csv in analysis/measured: a row per run, three seeds. The kernel is resized by its
+"""Estimates of claims on finetuning at another patch size (study E2k), from patch_transfer_shapes.csv and
+patch_transfer_cifar10.csv in analysis/measured: a row per run, three seeds. The kernel is resized by its
 pseudo-inverse; paired over seeds, each backbone, encoding and patch size by itself."""
 
 from collections.abc import Callable, Sequence
@@ -48,8 +48,8 @@ def steps_over_learned(found: pd.DataFrame, encodings: Sequence[str]) -> list[Es
 def _models(found: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Name and runs of each backbone, encoding and patch size."""
     models = []
-    for (backbone, kind, side, patch), runs in found.groupby(["backbone", "encoding", "side", "patch"], sort=False):
-        first = round(float(str(side)) * int(str(patch)))  # the patch size of the first training [px]
+    for (backbone, kind, patch), runs in found.groupby(["backbone", "encoding", "patch"], sort=False):
+        first = round((runs["side"] * runs["patch"]).iloc[0])  # the patch size of the first training [px]
         models.append((f"{NAMES[str(backbone)]}, {kind}, {first} to {patch} px", runs))
     return models
 

@@ -18,15 +18,14 @@ def taught_over_labels(runs: pd.DataFrame) -> list[Estimate]:
     no teacher, at every patch size. runs: loss, start, patch, seed, test_loss."""
     taught = _of(runs, loss="teacher's logits", start="teacher's")
     alone = _of(runs, loss="labels", start="random")
-    patches = sorted(runs["patch"].unique(), reverse=True)
-    return [paired(f"DeiT-nano, {patch} px", alone[patch], taught[patch]) for patch in patches]
+    return [paired(f"DeiT-nano, {patch} px", alone[patch], taught[patch]) for patch in sorted(alone, reverse=True)]
 
 
 def finer_over_tuned(runs: pd.DataFrame) -> list[Estimate]:
     """Loss of a flexible model at finer patches less that at the patch size that it was tuned at last. runs: start,
     when, patch, seed, test_loss."""
     tuned = _of(runs, start="flexible", when="tuned")
-    finer = sorted((patch for patch in runs["patch"].unique() if patch < TUNED_AT), reverse=True)
+    finer = sorted((patch for patch in tuned if patch < TUNED_AT), reverse=True)
     return [paired(f"DeiT-nano, {patch} less {TUNED_AT} px", tuned[TUNED_AT], tuned[patch]) for patch in finer]
 
 

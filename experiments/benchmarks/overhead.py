@@ -5,19 +5,17 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.utils.data import DataLoader
+from torch.optim.lr_scheduler import LambdaLR
 
 from experiments.cli.resolve import resolve
 from scaling.config.experiment import ExperimentConfig
@@ -27,6 +25,7 @@ from scaling.engine.callbacks.run_callbacks import run_callbacks
 from scaling.engine.environment import Memory
 from scaling.engine.trainer import make_trainer
 from scaling.tasks.classification import ClassificationTask
+from scaling.tasks.optim import Optimisation
 
 STEPS = {16: 256, 8: 256, 4: 256, 2: 128, 1: 48}  # patch and steps, in two epochs so that checkpoints are in it
 BLOCK = 16  # steps of which one ratio is made
@@ -52,15 +51,38 @@ class InTurn(L.Callback):
         self._resumed = time.perf_counter()
 
 
-def bare_steps(config: ExperimentConfig, data: ImageDataModule) -> Iterator[None]:
-    """The recipe's training in the plainest loop that makes the same steps; stops after each."""
-    module = ClassificationTask(config, data.total_steps)
+class EmptyModule(L.LightningModule):
+    """One weight, and a step that has next to no arithmetic."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch: object, batch_idx: int) -> Tensor:
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> Optimisation:
+        optimiser = torch.optim.SGD([self.weight], lr=0.1)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": LambdaLR(optimiser, lambda step: 1.0), "interval": "step"},
+        }
+
+
+def bare_steps(
+    config: ExperimentConfig,
+    data: ImageDataModule,
+    module: ClassificationTask | EmptyModule,
+    loss_of: Callable[[Any], Tensor],
+) -> Iterator[None]:
+    """Training in the plainest loop that makes the same steps as Lightning's; stops after each. loss_of: of a batch."""
     chosen = module.configure_optimizers()
     optimiser, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
     parameters = list(module.parameters())
     module.train()
-    for batch in _loader(data):
-        loss = cross_entropy(module(batch.pixels), batch.targets.label_B)
+    data.trainer = None
+    for batch in data.train_dataloader():
+        loss = loss_of(batch)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm or math.inf)
@@ -96,7 +118,10 @@ def _in_turn(config: ExperimentConfig) -> tuple[list[float], list[float]]:
     data = ImageDataModule(config)
     data.setup()
     with tempfile.TemporaryDirectory() as folder:
-        turns = InTurn(bare_steps(config, data))
+        module = ClassificationTask(config, data.total_steps)
+        turns = InTurn(
+            bare_steps(config, data, module, lambda batch: cross_entropy(module(batch.pixels), batch.targets.label_B))
+        )
         callbacks = run_callbacks(config, Path(folder), data, 10.0, 0, None, lambda event: None, Memory(cuda=False))
         trainer = make_trainer(
             config, RuntimeConfig(accelerator="cpu"), [*callbacks.for_lightning, turns], data, Path(folder)
@@ -105,51 +130,14 @@ def _in_turn(config: ExperimentConfig) -> tuple[list[float], list[float]]:
     return turns.bare, turns.harness
 
 
-class EmptyModule(L.LightningModule):
-    """One weight, and a step that has next to no arithmetic."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def training_step(self, batch: object, batch_idx: int) -> Tensor:
-        return self.weight.sum()
-
-    def optimiser(self) -> tuple[Optimizer, LRScheduler]:
-        optimiser = torch.optim.SGD([self.weight], lr=0.1)
-        return optimiser, LambdaLR(optimiser, lambda step: 1.0)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimiser, schedule = self.optimiser()
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
 def _empty_in_turn() -> tuple[list[float], list[float]]:
-    """Seconds of empty steps by a bare loop and by Lightning's, with the Trainer of a run, on the same batches."""
+    """Seconds of empty steps by the bare loop and by Lightning's, with the Trainer of a run, on the same batches."""
     config = resolve("shapes.deit_nano", 16, {"epochs": 1, "num_train": 16 * STEPS[16], "num_val": 64})[0]
     data = ImageDataModule(config)
     data.setup()
     with tempfile.TemporaryDirectory() as folder:
-        turns = InTurn(_bare_empty_steps(data))
-        make_trainer(config, RuntimeConfig(accelerator="cpu"), [turns], data, Path(folder)).fit(
-            EmptyModule(), train_dataloaders=_loader(data)
-        )
+        module = EmptyModule()
+        turns = InTurn(bare_steps(config, data, module, lambda batch: module.training_step(batch, 0)))
+        trainer = make_trainer(config, RuntimeConfig(accelerator="cpu"), [turns], data, Path(folder))
+        trainer.fit(EmptyModule(), train_dataloaders=data.train_dataloader())
     return turns.bare, turns.harness
-
-
-def _bare_empty_steps(data: ImageDataModule) -> Iterator[None]:
-    module = EmptyModule()
-    optimiser, schedule = module.optimiser()
-    for batch in _loader(data):
-        loss = module.training_step(batch, 0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        yield
-
-
-def _loader(data: ImageDataModule) -> DataLoader[object]:
-    """Batches of the epoch, outside a Trainer."""
-    data.trainer = None
-    return data.train_dataloader()

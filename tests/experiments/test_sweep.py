@@ -243,9 +243,8 @@ class Instant:
 
 @pytest.mark.parametrize(("cores", "runs"), [({3}, 1), ({2, 3}, 2), (set(range(16)), 2)])
 def test_runs_at_a_time_are_for_the_cores_that_may_be_used(cores, runs, monkeypatch):
-    monkeypatch.setattr(
-        "os.sched_getaffinity", lambda pid: cores, raising=False
-    )  # as under taskset or in a job of a cluster
+    # As under taskset or in a job of a cluster.
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: cores, raising=False)
     assert parallel_runs(0, "cpu") == runs
     assert parallel_runs(3, "cpu") == 3
 
