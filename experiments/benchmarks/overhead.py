@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import lightning as L
 import numpy as np
@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from experiments.cli.resolve import resolve
 from scaling.config.experiment import ExperimentConfig
 from scaling.config.runtime import RuntimeConfig
+from scaling.data.batch import Batch, ClassTargets
 from scaling.data.datamodule import ImageDataModule
 from scaling.engine.callbacks.run_callbacks import run_callbacks
 from scaling.engine.environment import Memory
@@ -73,7 +74,7 @@ def bare_steps(
     config: ExperimentConfig,
     data: ImageDataModule,
     module: ClassificationTask | EmptyModule,
-    loss_of: Callable[[Any], Tensor],
+    loss_of: Callable[[Batch], Tensor],
 ) -> Iterator[None]:
     """Training in the plainest loop that makes the same steps as Lightning's; stops after each. loss_of: of a batch."""
     chosen = module.configure_optimizers()
@@ -119,9 +120,11 @@ def _in_turn(config: ExperimentConfig) -> tuple[list[float], list[float]]:
     data.setup()
     with tempfile.TemporaryDirectory() as folder:
         module = ClassificationTask(config, data.total_steps)
-        turns = InTurn(
-            bare_steps(config, data, module, lambda batch: cross_entropy(module(batch.pixels), batch.targets.label_B))
-        )
+
+        def loss_of(batch: Batch) -> Tensor:
+            return cross_entropy(module(batch.pixels), cast(ClassTargets, batch.targets).label_B)
+
+        turns = InTurn(bare_steps(config, data, module, loss_of))
         callbacks = run_callbacks(config, Path(folder), data, 10.0, 0, None, lambda event: None, Memory(cuda=False))
         trainer = make_trainer(
             config, RuntimeConfig(accelerator="cpu"), [*callbacks.for_lightning, turns], data, Path(folder)
