@@ -19,6 +19,7 @@ from analysis.claims import (
     packing,
     patch_embeddings,
     position_laws,
+    recommended_patches,
     schedules,
     stability,
     starts_and_teachers,
@@ -46,6 +47,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **adaptive_patches.ESTIMATES,
     **patch_embeddings.ESTIMATES,
     **filters.ESTIMATES,
+    **recommended_patches.ESTIMATES,
 }
 
 ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
@@ -55,4 +57,5 @@ ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
     **position_laws.ON_CIFAR10,
     **encodings_elsewhere.ON_CIFAR10,
     **patch_embeddings.ON_CIFAR10,
+    **recommended_patches.ON_CIFAR10,
 }

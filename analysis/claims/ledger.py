@@ -1,6 +1,6 @@
 """The ledger as data: sources, studies and claims from the YAML files of this folder, read strictly.
 
-A claim names a study and takes rule, scope, command and issue from it where it has none of its own. Its kind is
+A claim names a study and takes rule, scope and command from it where it has none of its own. Its kind is
 "arithmetic", with an estimate and the values that the claim predicts; "study", with the same where shipped measurements
 address it, or else with a command; or "not testable", with a reason.
 """
@@ -47,14 +47,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Study:
-    """What decides a group of claims. issue: number of the one that builds the command; 0: the command exists."""
+    """What decides a group of claims."""
 
     id: str
     question: str
     rule: str
     scope: str
     command: str = ""
-    issue: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ class Claim:
     unit: str = ""
     planned: bool = False  # the rule was written for this claim before the numbers were known
     command: str = ""
-    issue: int = 0
     reason: str = ""
     note: str = ""
 
@@ -186,7 +184,7 @@ def _claim(row: dict[str, object], studies: Mapping[str, Study], source: str, fi
     for name in ("rule", "scope"):
         own.setdefault(name, getattr(study, name))
     if not {"estimate", "reason", "command"} & set(row):
-        own |= {"command": study.command, "issue": study.issue}
+        own["command"] = study.command
     claim = _made(Claim, {name: value for name, value in own.items() if value is not None}, file)
     if not ID.fullmatch(claim.id) or claim.source != source:
         raise ConfigError(f"{where}: the id is not like {source}12 or {source}12b")

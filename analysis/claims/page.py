@@ -83,7 +83,7 @@ def _why(row: Assessed) -> str:
         return f"{in_short(row.estimates, _unit(claim))}; expected: {claim.expectation}"
     if claim.reason:
         return claim.reason
-    return f"study {claim.study.id}" + (f" (issue {claim.issue})" if claim.issue else "")
+    return f"study {claim.study.id}"
 
 
 def in_short(estimates: Sequence[Estimate], unit: str = "") -> str:
@@ -143,20 +143,19 @@ def _title(topic: str) -> str:
 
 
 def _studies(studies: Sequence[Study]) -> Iterator[str]:
-    """A paragraph per study. A command that does not exist yet is no code, so that nobody copies it."""
+    """A paragraph per study."""
     for study in studies:
         yield f"**{study.id}**: {study.question}"
         yield ""
         yield f"- Rule: {study.rule}."
         yield f"- Scope: {study.scope}."
         if study.command:
-            yield f"- {_command(study.command, study.issue)}"
+            yield f"- {_command(study.command)}"
         yield ""
 
 
-def _command(command: str, issue: int) -> str:
-    """Where the command exists, as code."""
-    return f"Needs issue {issue}; then: {command.removeprefix('python ')}" if issue else f"Command: `{command}`"
+def _command(command: str) -> str:
+    return f"Command: `{command}`"
 
 
 def _full(row: Assessed) -> Iterator[str]:
@@ -182,7 +181,7 @@ def _full(row: Assessed) -> Iterator[str]:
     parts += [claim.note] if claim.note else []
     parts += ["The expectation was written before the runs."] if claim.planned else []
     if claim.command and claim.command != claim.study.command:
-        parts.append(_command(claim.command, claim.issue))
+        parts.append(_command(claim.command))
     yield f"- {' '.join(parts)}"
     yield from items
 
