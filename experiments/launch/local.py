@@ -1,6 +1,7 @@
 """The launcher of one machine: so many runs at a time, each in a process of its own, so that what kills one leaves the
 others and the sweep alive."""
 
+import math
 import multiprocessing
 import multiprocessing.connection
 import signal
@@ -23,6 +24,9 @@ from scaling.costs.hardware import usable_cores
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
+from scaling.runs.record import RECORD
+
+LOOK_SECONDS = 30.0  # between two looks for runs that another process has finished
 
 
 @dataclass(eq=False)
@@ -57,6 +61,7 @@ class LocalPool:
         self.parallel, self.watch = parallel, watch
         self._waiting: list[LocalJob] = []
         self._active: dict[Connection, LocalJob] = {}
+        self._looked = -math.inf  # when
 
     def submit(self, job: Job, after: Sequence[Handle] = ()) -> LocalJob:
         handle = LocalJob(job, tuple(map(_job, after)))
@@ -76,6 +81,8 @@ class LocalPool:
             job.process.terminate()
 
     def wait(self, seconds: float) -> None:
+        if time.monotonic() >= self._looked + LOOK_SECONDS and self._found():
+            return
         while len(self._active) < self.parallel and (job := self._ready()):
             self._waiting.remove(job)
             job.outcome = recorded(folder_of(job.job.run, job.job.results)) or job.orphaned()
@@ -88,6 +95,16 @@ class LocalPool:
         heard = multiprocessing.connection.wait(list(self._active), seconds)
         for pipe, job in [(pipe, job) for pipe, job in self._active.items() if pipe in heard]:
             self._take(pipe, job)
+
+    def _found(self) -> bool:
+        """Whether other processes on the same results folder have recorded runs that wait here: these have ended, and
+        are counted, before it is their turn. Renamed folders are found at their turn."""
+        self._looked = time.monotonic()
+        ended = [job for job in self._waiting if (job.job.results / job.job.run.run_id / RECORD).is_file()]
+        for job in ended:
+            job.outcome = recorded(folder_of(job.job.run, job.job.results))
+        self._waiting = [job for job in self._waiting if job.outcome is None]
+        return any(job.outcome for job in ended)
 
     def _ready(self) -> LocalJob | None:
         return next((job for job in self._waiting if not job.blocked()), None)

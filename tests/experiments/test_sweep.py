@@ -20,7 +20,7 @@ from experiments import report
 from experiments.cli.arguments import runtime
 from experiments.launch.eta import Clock, weight
 from experiments.launch.launcher import Job, submit_all
-from experiments.launch.local import LocalPool, parallel_runs
+from experiments.launch.local import LOOK_SECONDS, LocalPool, parallel_runs
 from experiments.launch.outcome import Outcome, recorded
 from experiments.launch.worker import run_quietly
 from experiments.planning import cost_estimate
@@ -257,6 +257,29 @@ def test_a_stage_waits_until_the_one_before_it_has_ended(tiny, monkeypatch, tmp_
     assert instant.wait() == [first, other]
     before.outcome = Outcome(0, "done")
     assert instant.wait() == [first, other, second]
+
+
+def test_runs_that_another_process_finished_are_counted_before_their_turn(tiny, monkeypatch, tmp_path):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    runs = [edit(tiny, seed=seed) for seed in range(3)]
+    instant = Instant(monkeypatch, tmp_path)
+    instant.pool.parallel = 0  # all have to wait
+    handles = instant.submit(*runs)
+
+    def ended(seconds):
+        clock[0] += seconds
+        instant.wait()
+        return [job.outcome is not None and job.outcome.found for job in handles]
+
+    assert ended(0) == [False, False, False]
+    record(runs[1], tmp_path, 1.0)
+    (tmp_path / runs[2].run_id).mkdir()
+    (tmp_path / runs[2].run_id / "record.json").write_text("{")  # damaged: to be done again
+    assert ended(LOOK_SECONDS - 1) == [False, False, False]  # not at every event of a run: there may be thousands
+    assert ended(1) == [False, True, False]
+    instant.pool.parallel = 1
+    assert instant.wait() == [runs[0], runs[2]]
 
 
 def test_a_stage_whose_earlier_one_failed_is_not_begun(tiny, monkeypatch, tmp_path):
