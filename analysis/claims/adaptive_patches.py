@@ -1,6 +1,6 @@
-"""Estimates of claims on patches by content (study E8), from adaptive_shapes.csv in analysis/measured: a row per run,
-three seeds. Losses [nats] at equally many tokens, paired over seeds, each backbone, score and number of tokens by
-itself."""
+"""Estimates of claims on patches by content (study E8), from adaptive_shapes.csv and adaptive_cifar10.csv in
+analysis/measured: a row per run, three seeds. Losses [nats] at equally many tokens, paired over seeds, each backbone,
+score and number of tokens by itself."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,12 @@ def by_content(table: pd.DataFrame, against: str) -> list[Estimate]:
     return found
 
 
-ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
-    "content_over_uniform": lambda: by_content(measured("adaptive_shapes"), UNIFORM),
-    "content_over_turned": lambda: by_content(measured("adaptive_shapes"), CONTROL),
-}
+def _of(data: str) -> dict[str, Callable[[], list[Estimate]]]:
+    """data: the end of the file's name."""
+    return {
+        "content_over_uniform": lambda: by_content(measured(f"adaptive_{data}"), UNIFORM),
+        "content_over_turned": lambda: by_content(measured(f"adaptive_{data}"), CONTROL),
+    }
+
+
+ESTIMATES, ON_CIFAR10 = _of("shapes"), _of("cifar10")

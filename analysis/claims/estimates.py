@@ -56,6 +56,7 @@ ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
     **transfer.ON_CIFAR10,
     **position_laws.ON_CIFAR10,
     **encodings_elsewhere.ON_CIFAR10,
+    **adaptive_patches.ON_CIFAR10,
     **patch_embeddings.ON_CIFAR10,
     **recommended_patches.ON_CIFAR10,
 }

@@ -197,7 +197,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "study_embeddings_cifar10.png": lambda: patch_embedding_tables.figure(
         "embeddings_cifar10", "Patch embeddings (CIFAR-10)"
     ),
-    "study_adaptive.png": patch_embedding_tables.trees_figure,
+    "study_adaptive.png": lambda: patch_embedding_tables.trees_figure("shapes", "shapes"),
+    "study_adaptive_cifar10.png": lambda: patch_embedding_tables.trees_figure("cifar10", "CIFAR-10"),
     "study_embed_init.png": lambda: patch_embedding_tables.figure(
         "embed_init_shapes", "Initial weights of the patch embedding (shapes, 16 px)"
     ),

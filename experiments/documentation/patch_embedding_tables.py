@@ -14,7 +14,7 @@ from analysis.studies.cell_text import spread
 from analysis.studies.embeddings import PLAIN, by_embedding, short_name
 from experiments.documentation.data import grouped, numbers, signed, table
 
-TREES, FILTERS = "adaptive_shapes", "filters_shapes"
+FILTERS = "filters_shapes"
 
 
 def losses(name: str) -> list[str]:
@@ -60,9 +60,10 @@ def figure(name: str, title: str) -> Figure:
     return embedding_figure(runs, by_embedding(runs), title)
 
 
-def trees() -> list[str]:
-    """adaptive: mean ± standard deviation of the test loss by number of tokens, a row per kind of patches."""
-    return grouped(numbers(TREES), ["backbone"], _by_tokens, left=(0, 1))
+def trees(data: str) -> list[str]:
+    """adaptive: mean ± standard deviation of the test loss by number of tokens, a row per kind of patches. data: shapes
+    or cifar10."""
+    return grouped(numbers(f"adaptive_{data}"), ["backbone"], _by_tokens, left=(0, 1))
 
 
 def _by_tokens(runs: pd.DataFrame) -> pd.DataFrame:
@@ -73,17 +74,17 @@ def _by_tokens(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trees_compared() -> list[str]:
+def trees_compared(data: str) -> list[str]:
     """adaptive: loss by content less that of the turned tree and less that of uniform patches, 95 % intervals."""
-    runs = numbers(TREES)
+    runs = numbers(f"adaptive_{data}")
     pairs = zip(by_content(runs, CONTROL), by_content(runs, UNIFORM), strict=True)
     rows = [[*one.what.split(" less ")[0].split(": "), signed(*one[1:]), signed(*other[1:])] for one, other in pairs]
     return table(["backbone and tokens", "patches", f"less {CONTROL} [nats]", f"less {UNIFORM} [nats]"], rows, (0, 1))
 
 
-def trees_figure() -> Figure:
-    title = "Adaptive and uniform patches (shapes, 32 px)"
-    return study_figure(adaptive.drawn(numbers(TREES)), "tokens of an image, log scale", title)
+def trees_figure(data: str, where: str) -> Figure:
+    title = f"Adaptive and uniform patches ({where}, 32 px)"
+    return study_figure(adaptive.drawn(numbers(f"adaptive_{data}")), "tokens of an image, log scale", title)
 
 
 def ranks() -> list[str]:

@@ -271,8 +271,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "embeddings-losses-cifar10": lambda: patch_embedding_tables.losses("embeddings_cifar10"),
     "embeddings-compared-cifar10": lambda: patch_embedding_tables.differences("embeddings_cifar10"),
     "embeddings-filters": patch_embedding_tables.ranks,
-    "adaptive-losses": patch_embedding_tables.trees,
-    "adaptive-compared": patch_embedding_tables.trees_compared,
+    "adaptive-losses": lambda: patch_embedding_tables.trees("shapes"),
+    "adaptive-compared": lambda: patch_embedding_tables.trees_compared("shapes"),
+    "adaptive-losses-cifar10": lambda: patch_embedding_tables.trees("cifar10"),
+    "adaptive-compared-cifar10": lambda: patch_embedding_tables.trees_compared("cifar10"),
     "embed-init-losses": lambda: patch_embedding_tables.losses("embed_init_shapes"),
     "embed-init-compared": lambda: patch_embedding_tables.differences("embed_init_shapes"),
 }
