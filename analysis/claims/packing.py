@@ -50,6 +50,16 @@ def mixed_over_full(sizes: tuple[int, ...]) -> list[Estimate]:
     return found
 
 
+def kept_over_squares() -> list[Estimate]:
+    """Loss of models whose images keep their aspect ratio less that of models of squares with as many tokens."""
+    runs = measured("rectangles_shapes")
+    found = []
+    for backbone, its in runs.groupby("backbone", sort=False):
+        squares, kept = (_loss(its[its["images"] == shape]) for shape in ("squares", "rectangles"))
+        found.append(of_difference(NAMES[str(backbone)], squares, kept))
+    return found
+
+
 def _loss(runs: pd.DataFrame) -> pd.Series:
     return runs.set_index("seed")["test_loss"]
 
@@ -57,6 +67,7 @@ def _loss(runs: pd.DataFrame) -> pd.Series:
 ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "factorized_positions": lambda: factorized_over_learned("shapes"),
     "falling_drop": falling_over_constant,
+    "kept_over_squares": kept_over_squares,
     "mixed_over_full_smaller": lambda: mixed_over_full(SMALLER),
     "mixed_over_full_full": lambda: mixed_over_full(FULL),
 }

@@ -1,12 +1,13 @@
 """Tables and figures of images of several sizes, three seeds: mixed and fixed sizes (analysis/measured/navit_*.csv),
-position encodings at other sizes (positions_*.csv), and dropped tokens (token_drop_shapes.csv)."""
+position encodings at other sizes (positions_*.csv), dropped tokens (token_drop_shapes.csv), and images that are no
+squares (rectangles_shapes.csv)."""
 
 import pandas as pd
 
 from analysis.plots.mixed_sizes import mixed_sizes_figure
 from analysis.plots.studies import Figure
 from analysis.studies import mixed_sizes, token_drop
-from experiments.documentation.data import grouped, numbers
+from experiments.documentation.data import grouped, numbers, table
 
 
 def losses(data: str) -> list[str]:
@@ -54,3 +55,11 @@ def dropped_compared() -> list[str]:
 
 def figure(data: str, where: str) -> Figure:
     return mixed_sizes_figure(numbers(f"navit_{data}"), f"Mixed and fixed sizes of training images ({where})")
+
+
+def rectangles() -> list[str]:
+    """Test loss of every seed, a row per backbone and way of resizing."""
+    runs = numbers("rectangles_shapes")
+    losses = runs.pivot_table("test_loss", ["backbone", "images"], "seed", sort=False)
+    rows = [[*row[0], *(f"{loss:.3f}" for loss in row[1:])] for row in losses.itertuples(name=None)]
+    return table(["backbone", "images", *(f"seed {seed} [nats]" for seed in losses)], rows, (0, 1))

@@ -229,6 +229,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "navit-cifar10-compared": lambda: mixed_sizes.losses_compared("cifar10"),
     "positions-shapes": lambda: mixed_sizes.positions("shapes"),
     "positions-cifar10": lambda: mixed_sizes.positions("cifar10"),
+    "rectangles": mixed_sizes.rectangles,
     "token-drop-shapes": mixed_sizes.dropped,
     "token-drop-compared": mixed_sizes.dropped_compared,
     "stability-effects": stability.effects,
