@@ -14,6 +14,7 @@ from analysis.claims import (
     flexible,
     formulas,
     gradients,
+    images_by_patch,
     measured,
     norms,
     packing,
@@ -48,6 +49,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     **patch_embeddings.ESTIMATES,
     **filters.ESTIMATES,
     **recommended_patches.ESTIMATES,
+    **images_by_patch.ESTIMATES,
 }
 
 ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {

@@ -1,4 +1,5 @@
-"""Tables and figures of the studies figure3, figure4 and learning_rate on shapes: three seeds, analysis/measured."""
+"""Tables and figures of the studies figure3, figure4 and learning_rate on shapes, and of runs with fewer images: three
+seeds, analysis/measured."""
 
 import pandas as pd
 
@@ -8,7 +9,7 @@ from analysis.studies import ablations, learning_rates
 from analysis.studies.cell_text import spread
 from analysis.studies.explained import equal_flops
 from analysis.studies.larger_or_finer import spending
-from experiments.documentation.data import numbers, table
+from experiments.documentation.data import grouped, numbers, table
 from scaling.data.generated.ideal_observer import ideal_loss
 
 
@@ -31,6 +32,17 @@ def larger_or_finer() -> list[str]:
 def at_equal_flops() -> list[str]:
     """figure3: change of the loss from a larger model at a coarser patch to a smaller one at a finer patch."""
     return _shown(equal_flops(numbers("figure3_shapes")))
+
+
+def by_training_images() -> list[str]:
+    """Test loss by the number of training images, at equal steps."""
+    return grouped(numbers("images_by_patch_shapes"), ["backbone", "patch"], _by_training_images, left=(0,))
+
+
+def _by_training_images(runs: pd.DataFrame) -> pd.DataFrame:
+    """runs: of one backbone and patch size."""
+    by_number = runs.groupby("train_images")["test_loss"]
+    return pd.DataFrame([{f"{number:,} images [nats]": spread(losses, 3) for number, losses in by_number}])
 
 
 def rates() -> list[str]:

@@ -221,6 +221,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "figure3-shapes": shape_ablations.larger_or_finer,
     "figure3-shapes-flops": shape_ablations.at_equal_flops,
     "figure4-shapes": shape_ablations.by_image_size,
+    "images-by-patch-shapes": shape_ablations.by_training_images,
     "rates-shapes": shape_ablations.rates,
     "distillation-shapes": starts_and_teachers.distillation,
     "coarse-tuning": starts_and_teachers.coarse_tuning,
