@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.claims.measured import NAMES, halvings, measured, shapes
+from analysis.claims.applications import applications
+from analysis.claims.measured import ESTIMATES as OF_PATCH_SIZES
+from analysis.claims.measured import NAMES, measured
 from analysis.claims.paired import paired
 from analysis.claims.verdict import Estimate
-from analysis.records.published import load_published
+from analysis.records.published import table1_cells, table2_cells, table3_cells
 
 COARSE, FINE = 8, 2  # patches [px] whose runs are the two budgets
-IMAGE_NET, MEDICAL = (16,), (8, 4)  # patches by application in source text B [px]
-SIDE, MODEL = 224, "Base"  # of the published numbers by task
+SIDE, MODEL = 224, "Adventurer-Base"  # of the published numbers by task
 
 
 def within_budgets(runs: pd.DataFrame, curves: pd.DataFrame) -> list[Estimate]:
@@ -37,35 +38,37 @@ def within_budgets(runs: pd.DataFrame, curves: pd.DataFrame) -> list[Estimate]:
 def doublings_by_task() -> list[Estimate]:
     """How many doublings the best published patch of Adventurer-Base for classification is from that of another task,
     of the patches that both have [1]."""
-    top1 = load_published("table1_imagenet_patch").set_index(["model", "input_px"])
-    classify = top1.loc[(f"Adventurer-{MODEL}", SIDE)].filter(regex=r"^p\d+$").dropna()
-    classify.index = [int(name[1:]) for name in classify.index]
-    dense = f"Adventurer-{MODEL[0]}"
-    miou = load_published("table2_ade20k").query("model == @dense and decoder == 'None'").set_index("patch")["miou"]
-    box_ap = load_published("table3_coco").query("model == @dense").set_index("patch")["ap_box"]
+    classify = _by_patch(table1_cells().query("input_px == @SIDE"))
+    miou = _by_patch(table2_cells().query("decoder == 'linear' and metric == 'mIoU'"))
+    box_ap = _by_patch(table3_cells().query("metric == 'box AP'"))
     found = []
     for task, scores in (("segmentation", miou), ("detection", box_ap)):
         both = classify.index.intersection(scores.index)
         apart = abs(math.log2(classify[both].idxmax() / scores[both].idxmax()))
-        found.append(Estimate(f"published, {dense}: classification and {task}", apart, math.nan, math.nan))
+        found.append(Estimate(f"published, {MODEL}: classification and {task}", apart, math.nan, math.nan))
     return found
 
 
+def _by_patch(cells: pd.DataFrame) -> pd.Series:
+    """The scores of MODEL."""
+    return cells[cells["model"] == MODEL].set_index("patch")["published"]
+
+
 def below_best_patch() -> list[Estimate]:
-    """The best score of a measured patch less the best of those recommended [points]: of ImageNet (top-1) and of
-    medical images (box AP of nuclei)."""
-    top1 = load_published("table1_imagenet_patch").set_index(["model", "input_px"]).filter(regex=r"^p\d+$")
+    """The best score of a measured patch less the best of those recommended by the table by application [points]: of
+    ImageNet (top-1) and of medical images (box AP of nuclei)."""
     found = []
-    for (model, side), scores in top1.rename(columns=lambda name: int(name[1:])).iterrows():
-        if scores.notna()[list(IMAGE_NET)].all() and scores.count() > len(IMAGE_NET):
-            found.append(_below_best(f"ImageNet, {model}, {side} px", scores.dropna(), IMAGE_NET))
+    for (model, side), its in table1_cells().groupby(["model", "input_px"], sort=False):
+        found.append(_below_best(f"ImageNet, {model}, {side} px", its.set_index("patch")["published"], "imagenet"))
     nuclei = measured("nuclei").set_index("patch [px]")["box AP [%]"]
-    return [*found, _below_best("nuclei, Adventurer-nano", nuclei, MEDICAL)]
+    return [*found, _below_best("nuclei, Adventurer-nano", nuclei, "medical")]
 
 
-def _below_best(what: str, scores: pd.Series, recommended: tuple[int, ...]) -> Estimate:
+def _below_best(what: str, scores: pd.Series, application: str) -> Estimate:
+    """scores: by patch [px]."""
+    recommended = list(applications()[application].patches)
     best = f"best at {scores.idxmax()} px, recommended {' or '.join(map(str, recommended))} px"
-    lower = round(float(scores.max() - scores[list(recommended)].max()), 1)
+    lower = round(float(scores.max() - scores[recommended].max()), 1)
     return Estimate(f"{what}: {best}", lower, math.nan, math.nan)
 
 
@@ -73,9 +76,7 @@ ESTIMATES: dict[str, Callable[[], list[Estimate]]] = {
     "within_budgets": lambda: within_budgets(measured("cifar10_full"), measured("cifar10_full_curves")),
     "doublings_by_task": doublings_by_task,
     "below_best_patch": below_best_patch,
-    "finer_patch": lambda: halvings(shapes(), "shapes"),
+    "finer_patch": OF_PATCH_SIZES["halvings_shapes"],
 }
 
-ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {
-    "finer_patch": lambda: halvings(measured("cifar10_full").query("patch > 1"), "CIFAR-10"),  # 1 px has one seed
-}
+ON_CIFAR10: dict[str, Callable[[], list[Estimate]]] = {"finer_patch": OF_PATCH_SIZES["halvings_cifar10"]}

@@ -24,7 +24,6 @@ from scaling.costs.hardware import usable_cores
 from scaling.errors import ConfigError
 from scaling.runs.events import Event
 from scaling.runs.identity import folder_of
-from scaling.runs.record import RECORD
 
 LOOK_SECONDS = 30.0  # between two looks for runs that another process has finished
 
@@ -81,7 +80,7 @@ class LocalPool:
             job.process.terminate()
 
     def wait(self, seconds: float) -> None:
-        if time.monotonic() >= self._looked + LOOK_SECONDS and self._found():
+        if time.monotonic() >= self._looked + LOOK_SECONDS and self._take_recorded():
             return
         while len(self._active) < self.parallel and (job := self._ready()):
             self._waiting.remove(job)
@@ -96,15 +95,15 @@ class LocalPool:
         for pipe, job in [(pipe, job) for pipe, job in self._active.items() if pipe in heard]:
             self._take(pipe, job)
 
-    def _found(self) -> bool:
-        """Whether other processes on the same results folder have recorded runs that wait here: these have ended, and
-        are counted, before it is their turn. Renamed folders are found at their turn."""
+    def _take_recorded(self) -> bool:
+        """End the waiting jobs that have records, by other processes on the same results folder, so that they are
+        counted before their turn; whether there was one. Renamed folders are found at their turn."""
         self._looked = time.monotonic()
-        ended = [job for job in self._waiting if (job.job.results / job.job.run.run_id / RECORD).is_file()]
-        for job in ended:
-            job.outcome = recorded(folder_of(job.job.run, job.job.results))
+        for job in self._waiting:
+            job.outcome = recorded(job.job.results / job.job.run.run_id)
+        before = len(self._waiting)
         self._waiting = [job for job in self._waiting if job.outcome is None]
-        return any(job.outcome for job in ended)
+        return len(self._waiting) < before
 
     def _ready(self) -> LocalJob | None:
         return next((job for job in self._waiting if not job.blocked()), None)
