@@ -28,7 +28,7 @@ help: ## show this text
 
 setup: $(STAMP) ## make .venv from requirements.lock (once; EXTRAS=dev,dense for more)
 
-$(STAMP): requirements.lock pyproject.toml scaling/backbones/ssd/tile_kernels.cpp
+$(STAMP): requirements.lock pyproject.toml scaling/backbones/ssd/tile_kernels.cpp scaling/backbones/ssd/tile_kernels.h
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "setup: $(PYTHON) is older than 3.10; name a newer one: make setup PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(RUN) || $(PYTHON) -m venv .venv || \

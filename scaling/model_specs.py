@@ -76,7 +76,7 @@ CONV_TAPS = 4  # of the depth-wise convolution along the tokens
 CHUNKS = (64, 32, 16)
 # Elements of x (tokens * channels) in a tile, on a CPU per thread: the arrays stay in the cores' second-level caches,
 # and each wake-up of a thread is for as much work as possible.
-TILE_ELEMENTS = {"cpu": 2**17, "other": 2**24}
+TILE_ELEMENTS = {"cpu": 3 * 2**16, "other": 2**24}
 MIN_TILE_CHUNKS = 4  # in a tile: a state is as large as a chunk, and one per tile is kept
 # Inputs of up to this many elements (images * tokens * inner channels) keep what the backward pass needs, three to five
 # times their own size: up to 80 MB. Recomputing it makes a pass of the mixer about 1.1 times as long.

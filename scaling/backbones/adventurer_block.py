@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scaling.backbones.aligned_linear import AlignedLinear
 from scaling.backbones.drop_path import DropPath
 from scaling.backbones.packed_scan import scan_rows
 from scaling.backbones.scan_rope import mix_turned
@@ -46,7 +47,7 @@ class Mixer(nn.Module):
         self.dt_bias = nn.Parameter(torch.empty(heads))
         self.A_log = nn.Parameter(torch.empty(heads))
         self.D = nn.Parameter(torch.ones(heads))
-        self.in_proj = nn.Linear(width, 2 * inner + 2 * state + heads, bias=False)  # z, x, B, C, dt
+        self.in_proj = AlignedLinear(width, 2 * inner + 2 * state + heads)  # z, x, B, C, dt
         self.conv1d = nn.Conv1d(inner + 2 * state, inner + 2 * state, CONV_TAPS, groups=inner + 2 * state)
         self.norm = RMSNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)

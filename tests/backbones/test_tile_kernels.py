@@ -16,6 +16,17 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-5}
 PAST = 3
 
 
+@pytest.fixture(autouse=True, scope="module", params=[1, 2], ids=["any processor", "AVX-512"])
+def level(request):
+    """The set of instructions that the kernels of these tests use."""
+    if request.param > library().tile_kernels_level():
+        pytest.skip("this processor has no AVX-512")
+    own = tile_kernels.kernel
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tile_kernels, "kernel", lambda name, dtype: own(name, dtype, request.param))
+        yield
+
+
 class Drawn:
     """Tensors of one seed; arrays are parts of wider ones, as in the mixer."""
 

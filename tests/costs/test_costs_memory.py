@@ -140,8 +140,8 @@ def test_what_adventurer_keeps_is_what_torch_holds(name, image, patch, images, m
         ("deit_micro", 32, 2, 2),
         ("deit3_micro", 32, 2, 4),
         ("adventurer_nano", 64, 1, 4),  # the mixer, too, computes its own again
-        ("adventurer_micro", 32, 2, 4),
-        ("adventurer_micro", 32, 2, 2),
+        ("adventurer_micro", 32, 1, 4),
+        ("adventurer_micro", 32, 1, 2),
     ],
 )
 def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image, patch, number):
@@ -149,9 +149,8 @@ def test_recomputing_holds_the_inputs_of_blocks_and_one_block_whole(name, image,
     kept, most = held(ClassificationTask(config, 1), noise(config, images), recompute=True, number=number)
     rel = 0.05 if number == 4 else 0.15  # a stretch of the mixer is float32, whatever the precision
     policy = MemoryPolicy(grad_checkpointing=True, number=number)
-    # What the mixer makes of a tile of 2^17 elements is not counted.
-    tile = 2**22 if name == "adventurer_micro" and number == 2 else 0
-    assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=rel, abs=tile)
+    # What the mixer makes of a tile is not counted: inputs are of several tiles.
+    assert costs.step_bytes(config, images, policy) == pytest.approx(most, rel=rel)
     # In Adventurer a row of normed tokens is free before the block ends, so the peak is that of the activations.
     assert kept < images * costs.activation_bytes(config, policy, images) < 1.01 * most
 

@@ -182,7 +182,7 @@ class Gradients:
 
 
 def _evenly(total: int, near: int) -> int:
-    """ModelSpec of equal parts of total, near `near`."""
+    """Size of equal parts of total, near `near`."""
     return -(-total // max(1, round(total / max(1, near))))
 
 

@@ -1,11 +1,13 @@
 """The passes of tile_passes.py by tile_kernels.cpp, which setuptools builds where there is a compiler (pyproject.toml).
 
 Each reads and writes its arrays once, where torch's operations do so once each. Float32 and float64 on a CPU; on x86
-processors with AVX2 and FMA.
+processors with AVX2 and FMA, and better with AVX-512.
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from torch import Tensor
 from scaling.backbones.ssd.scan_choice import kernels_file
 from scaling.backbones.ssd.tile_passes import Convolution, FromScan, Gate, Read, TilePasses, TorchPasses
 
-VERSION = 2  # of the sources that these calls fit: tile_kernels_version there
+VERSION = 3  # of the sources that these calls fit: tile_kernels_version there
 TAPS = 4  # of the convolutions that the kernels know
 DTYPES = {torch.float32: "float", torch.float64: "double"}
 # Arguments after the number of threads: r an array that is read and w one that is written, both by their first element
@@ -45,16 +47,23 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         kernels = ctypes.CDLL(file)
-        if kernels.tile_kernels_version() != VERSION or not kernels.tile_kernels_run_here():
+        if kernels.tile_kernels_version() != VERSION or not kernels.tile_kernels_level():
             return None
     except (OSError, AttributeError):  # built for another machine; before there were versions
         return None
-    for name, arguments in _ARGUMENTS.items():
-        for number in DTYPES.values():
-            kernel = getattr(kernels, f"{name}_{number}")
-            kernel.argtypes = [ctypes.c_int64, *(one for kind in arguments for one in _TYPES[kind])]
-            kernel.restype = None
     return kernels
+
+
+@cache
+def kernel(name: str, dtype: torch.dtype, level: int | None = None) -> Callable[..., None]:
+    """A kernel for the set of instructions `level`: 1, any that the kernels run with; 2, AVX-512; None, the best that
+    this processor has."""
+    kernels = library()
+    assert kernels is not None
+    found = getattr(kernels, f"{name}_{DTYPES[dtype]}_{level or kernels.tile_kernels_level()}")
+    found.argtypes = [ctypes.c_int64, *(one for kind in _ARGUMENTS[name] for one in _TYPES[kind])]
+    found.restype = None
+    return cast(Callable[..., None], found)
 
 
 def passes_for(device: torch.device, dtype: torch.dtype, taps: int) -> TilePasses:
@@ -177,6 +186,4 @@ def _call(name: str, dtype: torch.dtype, *arguments: Tensor | float) -> None:
             argument = argument.contiguous()
         arrays.append(argument)  # until the kernel has read it
         flat += argument.data_ptr(), argument.stride(0), argument.stride(1)
-    kernels = library()
-    assert kernels is not None
-    getattr(kernels, f"{name}_{DTYPES[dtype]}")(*flat)
+    kernel(name, dtype)(*flat)
