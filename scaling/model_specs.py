@@ -72,7 +72,8 @@ CONV_TAPS = 4  # of the depth-wise convolution along the tokens
 
 # Tiling of the mixer and its scan.
 
-# Tokens of a chunk: of 16 to 129, those from 43 to 86 were fastest at widths 64 and 256; shorter as decays need.
+# Most tokens of a chunk, shorter as decays need. Of 40 to 65, multiples of 4 near 48 were fastest at width 256: products
+# of batches of matrices take 6 to 8 % longer for sizes between these (`benchmark.py mixer` of 2026-11-30).
 CHUNKS = (64, 32, 16)
 # Elements of x (tokens * channels) in a tile, on a CPU per thread: the arrays stay in the cores' second-level caches,
 # and each wake-up of a thread is for as much work as possible.
@@ -111,12 +112,14 @@ def num_upsamples(stride: int, wanted: int) -> int:
     return max((stride // wanted).bit_length() - 1, 0)
 
 
-def chunk_length(length: int, best: int = CHUNKS[0]) -> int:
-    """Tokens of a chunk near `best`: one that divides the length if there is one from half to 1.25 times of it
-    (nothing to pad), or else the even split that pads least. A sequence of at most 1.5 * best is one chunk."""
-    if length <= best * 3 // 2:
+def chunk_length(length: int, most: int = CHUNKS[0]) -> int:
+    """Tokens of a chunk: a multiple of 4 from 5/8 of `most` on, near 3/4 of it, with little to fill; the least one of
+    CHUNKS itself. A sequence of at most 1.5 * most is one chunk."""
+    if length <= most * 3 // 2:
         return length
-    dividing = [size for size in range(best // 2, best * 5 // 4 + 1) if length % size == 0]
-    if dividing:
-        return min(dividing, key=lambda size: abs(size - best))
-    return -(-length // -(-length // best))
+
+    def costs(size: int) -> tuple[int, int]:
+        filled = -(-length // size) * size
+        return round(100 * filled / length), abs(size - most * 3 // 4)
+
+    return min(range(max(CHUNKS[-1], -(-most * 5 // 32) * 4), most + 1, 4), key=costs)

@@ -179,12 +179,20 @@ def test_torch_func_grad_and_autograd_agree():
     assert relative(got, want) < 1e-12
 
 
-def test_chunks_are_near_64_tokens_and_divide_common_lengths():
-    for grid in (2, 4, 8, 14, 16, 32):  # L + class token + heading average
-        size = chunk_length(grid**2 + 2)
-        assert (grid**2 + 2) % size == 0
-        assert size <= 96
-    assert all(32 <= chunk_length(n) <= 96 for n in range(97, 2000))
+def test_chunks_are_short_multiples_of_four_with_little_to_fill():
+    for length in range(97, 5000):
+        size = chunk_length(length)
+        assert size in range(40, 65, 4)
+        filled = -(-length // size) * size
+        assert filled < 1.09 * length
+        if length > 1000:
+            assert filled < 1.03 * length
+    for grid in (16, 32, 64):  # L + class token + heading average
+        assert chunk_length(grid**2 + 2) == 52
+    assert {chunk_length(length, 32) for length in range(49, 5000)} <= set(range(20, 33, 4))
+    assert {chunk_length(length, 16) for length in range(25, 5000)} == {16}
+    for most in (64, 32, 16):  # one chunk
+        assert chunk_length(3 * most // 2, most) == 3 * most // 2
 
 
 def test_the_implementation_is_named_with_the_reason(monkeypatch):

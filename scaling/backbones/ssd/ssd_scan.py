@@ -38,8 +38,8 @@ def scan(inputs: ScanInputs, return_state: bool = False) -> ScanResult:
 def plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:
     """Tokens of a chunk, and whether the decays of all heads factor there. Strong decays get shorter chunks; the
     strongest, long chunks without factoring."""
-    for best in CHUNKS:
-        size, factors_H = _factoring(dt_BLH, A_H, best)
+    for most in CHUNKS:
+        size, factors_H = _factoring(dt_BLH, A_H, most)
         if factors_H.all():
             return size, True
     return chunk_length(dt_BLH.shape[1]), False
@@ -48,17 +48,17 @@ def plan(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, bool]:
 def plan_heads(dt_BLH: Tensor, A_H: Tensor) -> tuple[int, Tensor]:
     """Tokens of a chunk in which the decays of three heads in four factor at least, and which heads' do (H,): a few
     heads with strong decays, as there are in most models, must not make the chunks of all others short."""
-    for best in CHUNKS:
-        size, factors_H = _factoring(dt_BLH, A_H, best)
+    for most in CHUNKS:
+        size, factors_H = _factoring(dt_BLH, A_H, most)
         if 4 * int(factors_H.sum()) >= 3 * len(A_H):
             break
     return size, factors_H
 
 
-def _factoring(dt_BLH: Tensor, A_H: Tensor, best: int) -> tuple[int, Tensor]:
-    """Tokens of a chunk near `best`, and the heads whose decays factor in it: exp(s_i - s_j) = exp(s_i - mid) *
+def _factoring(dt_BLH: Tensor, A_H: Tensor, most: int) -> tuple[int, Tensor]:
+    """Tokens of a chunk, about `most`, and the heads whose decays factor in it: exp(s_i - s_j) = exp(s_i - mid) *
     exp(mid - s_j) needs both within REACH."""
-    size = chunk_length(dt_BLH.shape[1], best)
+    size = chunk_length(dt_BLH.shape[1], most)
     drop_BcTH = F.pad(-(dt_BLH * A_H).detach(), (0, 0, 0, -dt_BLH.shape[1] % size)).unflatten(1, (-1, size))
     return size, drop_BcTH[:, :, 1:].sum(2).amax((0, 1)) <= 2 * REACH[dt_BLH.dtype]
 
@@ -106,7 +106,7 @@ def chunked(inputs: ScanInputs, return_state: bool) -> ScanResult:
             read_bTI = torch.bmm(link.enter_bTN, before_bNI)
             y_bTI = y_bTI + scale_heads(read_bTI, torch.exp(sum_bTH).to(x.dtype))
     y_bTI = torch.addcmul(y_bTI, x_bTI, D.repeat_interleave(channels))
-    y_BLHP = y_bTI.view(batch, count * size, heads, channels)
+    y_BLHP = y_bTI.reshape(batch, count * size, heads, channels)
     return ScanResult(y_BLHP[:, :length] if pad else y_BLHP, final_BHPN)
 
 
