@@ -72,8 +72,8 @@ CONV_TAPS = 4  # of the depth-wise convolution along the tokens
 
 # Tiling of the mixer and its scan.
 
-# Most tokens of a chunk, shorter as decays need. Of 40 to 65, multiples of 4 near 48 were fastest at width 256: products
-# of batches of matrices take 6 to 8 % longer for sizes between these (`benchmark.py mixer` of 2026-11-30).
+# Most tokens of a chunk, fewer as decays need. Of 40 to 65, multiples of 4 near 48 were fastest at width 256: for sizes
+# between these, products of batches of matrices take 6 to 8 % longer (docs/results/speed.md).
 CHUNKS = (64, 32, 16)
 # Elements of x (tokens * channels) in a tile, on a CPU per thread: the arrays stay in the cores' second-level caches,
 # and each wake-up of a thread is for as much work as possible.
