@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
 FAST_ROWS, VECTOR = 16, 32  # bytes
 
@@ -49,7 +49,6 @@ class _Product(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad_rows, (of_x, of_weight) = grad.flatten(0, -2), ctx.needs_input_grad

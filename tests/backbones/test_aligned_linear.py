@@ -56,6 +56,16 @@ def test_gradients_that_nobody_needs(frozen):
         assert aligned.weight.grad is None
 
 
+def test_it_has_two_derivatives():
+    aligned, x = both(13)[0], torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
+
+    def product(x, weight):
+        return torch.func.functional_call(aligned, {"weight": weight}, (x,))
+
+    assert torch.autograd.gradcheck(product, (x, aligned.weight))
+    assert torch.autograd.gradgradcheck(product, (x, aligned.weight))
+
+
 def test_what_has_rules_of_its_own_gets_a_linear_layer():
     aligned, plain = both(13)
     x = torch.randn(3, 5, 6, dtype=torch.float64)

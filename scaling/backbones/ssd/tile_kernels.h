@@ -26,14 +26,15 @@ inline float exponential(float x) {
     return p * scale;
 }
 
+// Requests the cache lines of an array.
 template <typename T>
 inline void fetch(const T *first, int64_t count) {
     const char *at = reinterpret_cast<const char *>(first);
     for (int64_t i = 0; i < count * static_cast<int64_t>(sizeof(T)); i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-// The rows of a tile lie in memory pages of their own, with which the processor's own fetching ahead begins anew: so each
-// row requests the one after it.
+// The rows of a tile lie in memory pages of their own, at which the processor's fetching ahead starts again: so each row
+// requests the one after it.
 template <typename... Arrays>
 inline void fetch_rows(int64_t g, int64_t s, int64_t channels, const Arrays &...arrays) {
     (fetch(arrays.at(g, s), channels), ...);
@@ -319,7 +320,7 @@ void conv_silu_backward(
 #define ROWS(T, x) T *x, int64_t x##_g, int64_t x##_s
 #define OF(x) {x, x##_g, x##_s}
 #define KERNELS(T)                                                                                                     \
-    extern "C" void LEVEL(conv_silu_##T)(                                                                             \
+    extern "C" void LEVEL(conv_silu_##T)(                                                                              \
         int64_t threads, ROWS(const T, xBC), const uint8_t *segments, int64_t reach_g, int64_t before, const T *w,     \
         const T *bias, ROWS(T, x), ROWS(T, B), ROWS(T, C), int64_t images, int64_t tokens, int64_t inner,              \
         int64_t states) {                                                                                              \
@@ -327,7 +328,7 @@ void conv_silu_backward(
             threads, OF(xBC), {segments, reach_g, before}, w, bias, OF(x), OF(B), OF(C), images, tokens, inner,        \
             states);                                                                                                   \
     }                                                                                                                  \
-    extern "C" void LEVEL(conv_silu_backward_##T)(                                                                    \
+    extern "C" void LEVEL(conv_silu_backward_##T)(                                                                     \
         int64_t threads, ROWS(const T, x), const uint8_t *segments, int64_t reach_g, int64_t before, const T *w,       \
         const T *bias, ROWS(const T, dscan), ROWS(const T, dy), const T *skip, ROWS(const T, dB), ROWS(const T, dC),   \
         const T *after, T *first, ROWS(T, dx), T *dw, T *dbias, int64_t images, int64_t tokens, int64_t inner,         \
@@ -336,12 +337,12 @@ void conv_silu_backward(
             threads, OF(x), {segments, reach_g, before}, w, bias, OF(dscan), OF(dy), skip, OF(dB), OF(dC), after,      \
             first, OF(dx), dw, dbias, images, tokens, inner, states);                                                  \
     }                                                                                                                  \
-    extern "C" void LEVEL(gated_norm_##T)(                                                                            \
+    extern "C" void LEVEL(gated_norm_##T)(                                                                             \
         int64_t threads, ROWS(const T, scanned), ROWS(const T, x), ROWS(const T, z), const T *skip, const T *weight,   \
         double eps, ROWS(T, out), int64_t images, int64_t tokens, int64_t inner) {                                     \
         gated_norm<T>(threads, OF(scanned), OF(x), OF(z), skip, weight, eps, OF(out), images, tokens, inner);          \
     }                                                                                                                  \
-    extern "C" void LEVEL(gated_norm_backward_##T)(                                                                   \
+    extern "C" void LEVEL(gated_norm_backward_##T)(                                                                    \
         int64_t threads, ROWS(const T, grad), ROWS(const T, scanned), ROWS(const T, x), ROWS(const T, z),              \
         const T *skip, const T *weight, double eps, ROWS(T, dy), ROWS(T, dz), T *dweight, T *dskip, int64_t images,    \
         int64_t tokens, int64_t inner) {                                                                               \
@@ -349,12 +350,12 @@ void conv_silu_backward(
             threads, OF(grad), OF(scanned), OF(x), OF(z), skip, weight, eps, OF(dy), OF(dz), dweight, dskip, images,   \
             tokens, inner);                                                                                            \
     }                                                                                                                  \
-    extern "C" void LEVEL(scaled_and_dots_##T)(                                                                       \
+    extern "C" void LEVEL(scaled_and_dots_##T)(                                                                        \
         int64_t threads, ROWS(const T, x), ROWS(const T, y), const T *factor, ROWS(T, out), T *dots, int64_t images,   \
         int64_t tokens, int64_t heads, int64_t channels) {                                                             \
         scaled_and_dots<T>(threads, OF(x), OF(y), factor, OF(out), dots, images, tokens, heads, channels);             \
     }                                                                                                                  \
-    extern "C" void LEVEL(chain_##T)(                                                                                 \
+    extern "C" void LEVEL(chain_##T)(                                                                                  \
         int64_t threads, T *x, T *state, const T *given, const T *taken, const T *through, int64_t reverse,            \
         int64_t images, int64_t chunks, int64_t states, int64_t heads, int64_t channels) {                             \
         chain<T>(threads, x, state, given, taken, through, reverse, images, chunks, states, heads, channels);          \
