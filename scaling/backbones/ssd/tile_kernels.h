@@ -33,8 +33,8 @@ inline void fetch(const T *first, int64_t count) {
     for (int64_t i = 0; i < count * static_cast<int64_t>(sizeof(T)); i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-// The rows of a tile lie in memory pages of their own, at which the processor's fetching ahead starts again: so each row
-// requests the one after it.
+// The rows of a tile lie in memory pages of their own, at which the processor's fetching ahead starts again: so each
+// row requests the one after it.
 template <typename... Arrays>
 inline void fetch_rows(int64_t g, int64_t s, int64_t channels, const Arrays &...arrays) {
     (fetch(arrays.at(g, s), channels), ...);
